@@ -198,10 +198,14 @@ impl Egress {
         let Some(nodes) = &self.nodes else {
             return false;
         };
-        for _ in 0..MAX_INCOMING_PER_STEP {
-            match nodes.inbox.pop() {
-                None => return false,
-                Some(Incoming::Texts(batch)) => {
+        let mut bytes = 0;
+        while bytes < MAX_INCOMING_BYTES_PER_STEP {
+            let Some(incoming) = nodes.inbox.pop() else {
+                return false;
+            };
+            bytes += incoming.bytes();
+            match incoming {
+                Incoming::Texts(batch) => {
                     let counters = &self.info.counters;
                     for text in batch.texts() {
                         let sender = inbox::sender(&text, &nodes.hash);
@@ -211,10 +215,10 @@ impl Egress {
                         }
                     }
                 }
-                Some(Incoming::Private { to, from, text }) => {
+                Incoming::Private { to, from, text } => {
                     self.replies.push_private(&to, from, &text);
                 }
-                Some(Incoming::Reply { to, reply }) => self.replies.push_late(&to, &reply),
+                Incoming::Reply { to, reply } => self.replies.push_late(&to, &reply),
             }
         }
         !nodes.inbox.is_empty()
@@ -267,8 +271,10 @@ impl Egress {
     }
 }
 
-/// Maximum number of batches that a worker takes between two slices. They have at most 256 KiB.
-const MAX_INCOMING_PER_STEP: usize = 8;
+/// Number of bytes of batches and others after which a worker takes no more of them before its next
+/// slice. They are a few thousand texts, or the packets of 1,024 direct messages, which take about as long
+/// as a slice.
+const MAX_INCOMING_BYTES_PER_STEP: usize = 256 << 10;
 
 #[cfg(test)]
 #[cfg(loom)]

@@ -10,9 +10,9 @@ use super::worker_set::WorkerSet;
 use super::*;
 use crate::net::{Endpoint, Packet, SendTally};
 use crate::server::ops::turns::WorkerHandle;
-use crate::server::registry::Registry;
-use crate::wire::Protocol;
+use crate::server::registry::{Recipient, Registry};
 use crate::wire::v2::{BundleSize, SessionId};
+use crate::wire::{Protocol, Reply};
 
 /// Two workers, a room, and what its members have received.
 #[derive(Clone)]
@@ -143,6 +143,39 @@ fn a_sleeper_is_woken_by_an_offer() {
         helper.join().unwrap();
         world.exchange.withdraw(&plan);
         assert!(world.egress(1).claim(0).is_none());
+    });
+}
+
+/// The queue of [`Inbox`] itself is no part of the model: a push to it and a pop are one step each.
+#[test]
+fn a_worker_sleeps_only_while_its_inbox_is_empty() {
+    model(4, || {
+        let inbox = Arc::new(Inbox::default());
+        let waker = Arc::new(Notify::new());
+        let (pushed, wake) = (Arc::clone(&inbox), Arc::clone(&waker));
+        let cluster = thread::spawn(move || {
+            for _ in 0..3 {
+                let to = Recipient {
+                    address: peer(1),
+                    protocol: Protocol::Text,
+                    session: None,
+                };
+                let reply = Reply::Split;
+                match pushed.push(Incoming::Reply { to, reply }) {
+                    Ok(true) => wake.notify(),
+                    Ok(false) => {}
+                    Err(_) => panic!("there is space"),
+                }
+            }
+        });
+        for _ in 0..3 {
+            // Nobody else wakes the worker, so without a wake this is a deadlock.
+            while inbox.pop().is_none() {
+                waker.wait();
+            }
+        }
+        cluster.join().unwrap();
+        assert!(inbox.is_empty());
     });
 }
 

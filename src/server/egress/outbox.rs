@@ -80,9 +80,19 @@ impl Outbox {
         if !is_open {
             let waiting = std::mem::take(&mut *self.lock());
             for batch in waiting.batches {
-                drop_batch(&self.counters.dropped_away, &batch);
+                self.drop_away(batch.texts);
             }
         }
+    }
+
+    /// Returns false while all that is added is dropped.
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
+    /// Counts texts that are dropped while the bus is away.
+    pub fn drop_away(&self, texts: u16) {
+        drop_texts(&self.counters.dropped_away, texts);
     }
 
     /// Takes no more from now on, as the server stops. The bus still takes what waits.
@@ -92,8 +102,8 @@ impl Outbox {
 
     /// Adds a batch, and wakes the thread of the bus if it is the first.
     pub fn push(&self, batch: OutgoingBatch) {
-        if !self.is_open.load(Ordering::Relaxed) {
-            return drop_batch(&self.counters.dropped_away, &batch);
+        if !self.is_open() {
+            return self.drop_away(batch.texts);
         }
         let now = batch.made;
         let mut queue = self.lock();
@@ -103,12 +113,12 @@ impl Outbox {
         while queue.is_late(now)
             && let Some(oldest) = queue.pop()
         {
-            drop_batch(&self.counters.dropped_late, &oldest);
+            drop_texts(&self.counters.dropped_late, oldest.texts);
         }
         while queue.bytes > MAX_BYTES
             && let Some(oldest) = queue.pop()
         {
-            drop_batch(&self.counters.dropped_full, &oldest);
+            drop_texts(&self.counters.dropped_full, oldest.texts);
         }
         let is_first = queue.batches.len() == 1;
         drop(queue);
@@ -134,7 +144,7 @@ impl Outbox {
                     .fetch_add(batch.bytes.len() as u64, Ordering::Relaxed);
                 return Some(batch);
             }
-            drop_batch(&self.counters.dropped_late, &batch);
+            drop_texts(&self.counters.dropped_late, batch.texts);
         }
     }
 
@@ -157,8 +167,8 @@ impl Queue {
     }
 }
 
-fn drop_batch(counter: &AtomicU64, batch: &OutgoingBatch) {
-    counter.fetch_add(batch.texts.into(), Ordering::Relaxed);
+fn drop_texts(counter: &AtomicU64, texts: u16) {
+    counter.fetch_add(texts.into(), Ordering::Relaxed);
 }
 
 /// Maximum number of bytes that wait. A bus that takes 1 Gbit/s takes them in 64 ms.

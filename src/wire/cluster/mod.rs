@@ -8,8 +8,8 @@ mod texts;
 
 pub use change::{Change, Claim, ClusterName, NodeId};
 pub use texts::{
-    BatchHead, MAX_BATCH_BYTES, MalformedBatch, NodeText, Texts, begin_batch, parse_batch,
-    push_node_text, set_batch_len,
+    BatchHead, CheckedBatch, MAX_BATCH_BYTES, MalformedBatch, NodeText, Texts, begin_batch,
+    parse_batch, push_node_text, set_batch_len,
 };
 
 /// Version of the messages. Nodes of another version are another cluster.

@@ -57,6 +57,13 @@ pub struct Texts<'a> {
     rest: &'a [u8],
 }
 
+/// A batch that was checked once, as a whole.
+#[derive(Debug)]
+pub struct CheckedBatch<B: ?Sized> {
+    head: BatchHead,
+    bytes: B,
+}
+
 /// A message of the bus that is no batch of this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a malformed batch of texts")]
@@ -138,6 +145,35 @@ pub fn parse_batch(batch: &[u8]) -> Result<(BatchHead, Texts<'_>), MalformedBatc
     match head.texts > 0 && rest.is_empty() {
         true => Ok((head, texts)),
         false => Err(MalformedBatch),
+    }
+}
+
+impl<B: AsRef<[u8]>> CheckedBatch<B> {
+    /// Checks a batch.
+    ///
+    /// # Errors
+    /// [`MalformedBatch`], as [`parse_batch`].
+    pub fn new(bytes: B) -> Result<Self, MalformedBatch> {
+        let (head, _) = parse_batch(bytes.as_ref())?;
+        Ok(Self { head, bytes })
+    }
+}
+
+impl<B: AsRef<[u8]> + ?Sized> CheckedBatch<B> {
+    /// Returns the head.
+    pub fn head(&self) -> &BatchHead {
+        &self.head
+    }
+
+    /// Returns all bytes, with those of the head.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+
+    /// Returns the texts, without another check of the whole batch.
+    pub fn texts(&self) -> Texts<'_> {
+        let rest = self.bytes().get(HEAD_BYTES..).unwrap_or_default();
+        Texts { rest }
     }
 }
 
@@ -351,14 +387,20 @@ mod tests {
             let (head, parsed) = parse_batch(&batch).unwrap();
             prop_assert_eq!(head, BatchHead { texts: pushed as u16, ..HEAD });
             prop_assert!(parsed.eq(texts[..pushed].iter().copied()));
+            let checked = CheckedBatch::new(batch).unwrap();
+            prop_assert!(checked.texts().eq(texts[..pushed].iter().copied()));
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut batch = MARK.to_vec();
             batch.extend(bytes);
-            if let Ok((head, texts)) = parse_batch(&batch) {
-                prop_assert_eq!(texts.count(), usize::from(head.texts));
+            let checked = CheckedBatch::new(&batch);
+            prop_assert_eq!(checked.is_ok(), parse_batch(&batch).is_ok());
+            if let (Ok(checked), Ok((head, texts))) = (checked, parse_batch(&batch)) {
+                prop_assert_eq!(texts.clone().count(), usize::from(head.texts));
+                prop_assert_eq!(checked.head(), &head);
+                prop_assert!(checked.texts().eq(texts));
             }
         }
     }

@@ -9,17 +9,18 @@ use super::Engine;
 use crate::server::egress::inbox::{Incoming, IncomingBatch};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::Recipient;
-use crate::wire::cluster::parse_batch;
+use crate::wire::cluster::CheckedBatch;
 use crate::wire::v2::MAX_PAYLOAD_BYTES;
 use crate::wire::{DisplayName, Reply, RoomName};
 
 impl Engine {
     pub(super) fn take_texts(&mut self, room: RoomName, batch: impl AsRef<[u8]> + Send + 'static) {
-        let (shared, bytes) = (&self.parts.shared, batch.as_ref().len());
+        let shared = &self.parts.shared;
         let counters = &shared.counters;
-        let Ok((head, _)) = parse_batch(batch.as_ref()) else {
+        let Ok(batch) = CheckedBatch::new(batch) else {
             return add(&counters.malformed, 1_u64);
         };
+        let (head, bytes) = (*batch.head(), batch.bytes().len());
         // A shard has other rooms, too.
         if head.node == self.own.incarnation() || !self.subscriptions.has(&room) {
             return;

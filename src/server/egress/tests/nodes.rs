@@ -1,9 +1,11 @@
 //! Texts between the nodes of a cluster.
 
-use super::super::inbox::{Incoming, IncomingBatch};
+use super::super::inbox::{ITEM_BYTES, Incoming, IncomingBatch};
 use super::super::outbox::OutgoingBatch;
 use super::*;
-use crate::wire::cluster::{BatchHead, parse_batch};
+use crate::wire::cluster::{
+    BatchHead, CheckedBatch, NodeText, begin_batch, parse_batch, push_node_text, set_batch_len,
+};
 
 /// A node with its peers in the lobby, and the ends of its queues.
 struct Node {
@@ -43,8 +45,32 @@ impl Node {
 
     fn receive(&self, worker: usize, batch: &OutgoingBatch) {
         let room = Arc::clone(self.registry.lobby());
-        let batch = IncomingBatch::new(room, batch.bytes.clone(), 0);
+        let batch = IncomingBatch::new(room, CheckedBatch::new(batch.bytes.clone()).unwrap(), 0);
         assert!(self.inboxes[worker].push(Incoming::Texts(batch)).is_ok());
+    }
+}
+
+/// Returns a batch of equal texts of a peer of a node.
+fn batch(node: &Node, port: u16, texts: u16) -> OutgoingBatch {
+    let mut bytes = Vec::new();
+    let head = BatchHead {
+        node: node.outbox.node(),
+        room: node.registry.lobby().incarnation(),
+        stream: 0,
+        first: 0,
+        texts: 0,
+    };
+    begin_batch(&head, &mut bytes);
+    let from = DisplayName::Address(peer(port).socket_addr());
+    for _ in 0..texts {
+        assert!(push_node_text(&NodeText { from, text: b"x" }, &mut bytes));
+    }
+    set_batch_len(texts, &mut bytes);
+    OutgoingBatch {
+        room: "lobby".parse().unwrap(),
+        bytes,
+        texts,
+        made: Instant::now(),
     }
 }
 
@@ -152,9 +178,9 @@ fn nothing_is_published_while_a_room_has_no_members_on_other_nodes() {
 #[test]
 fn a_worker_does_not_sleep_while_batches_of_other_nodes_wait() {
     let (mut here, mut there) = (Node::new(1, 1, 1), Node::new(2, 0, 1));
-    let batches = 3 * MAX_INCOMING_PER_STEP;
+    let batches = 3 * MAX_INCOMING_BYTES_PER_STEP / (ITEM_BYTES + 1_000);
     for _ in 0..batches {
-        here.workers.push(0, &here.registry, 1, b"x");
+        here.workers.push(0, &here.registry, 1, &[b'x'; 1_000]);
         here.workers.drain(0);
     }
     for batch in here.published() {
@@ -167,35 +193,59 @@ fn a_worker_does_not_sleep_while_batches_of_other_nodes_wait() {
 }
 
 #[test]
+fn a_worker_that_is_busy_takes_many_short_batches_after_each_slice() {
+    let (here, mut there) = (Node::new(1, 0, 1), Node::new(2, 4_000, 1));
+    let taken = |node: &Node| {
+        let counts = node.workers.counts();
+        (counts.messages_of_nodes + counts.messages_shed) as usize
+    };
+    // A plan of several slices.
+    for _ in 0..8 {
+        there.workers.push(0, &there.registry, 1, b"x");
+    }
+    there.workers.step(0);
+    let bytes = ITEM_BYTES + batch(&here, 1, 1).bytes.len();
+    let per_step = MAX_INCOMING_BYTES_PER_STEP.div_ceil(bytes);
+    assert!(per_step > 800);
+    for port in 0..2 * per_step as u16 + 10 {
+        there.receive(0, &batch(&here, port + 1, 1));
+    }
+    for steps in 1..=2 {
+        assert_eq!(there.workers.step(0), Progress::More);
+        assert_eq!(taken(&there), steps * per_step);
+    }
+    there.workers.step(0);
+    assert_eq!(taken(&there), 2 * per_step + 10);
+    assert!(there.inboxes[0].is_empty());
+}
+
+#[test]
+fn texts_are_counted_and_numbered_while_the_bus_is_away() {
+    let mut node = Node::new(1, 2, 1);
+    node.outbox.set_open(false);
+    for _ in 0..3 {
+        node.workers.push(0, &node.registry, 1, b"x");
+    }
+    node.workers.drain(0);
+    node.outbox.set_open(true);
+    let dropped = &node.outbox.counters().dropped_away;
+    assert_eq!(dropped.load(Ordering::Relaxed), 3);
+    node.workers.push(0, &node.registry, 1, b"y");
+    node.workers.drain(0);
+    let batches = node.published();
+    assert_eq!(batches.len(), 1);
+    let (head, _) = parse_batch(&batches[0].bytes).unwrap();
+    assert_eq!((head.first, head.texts), (3, 1));
+    assert_eq!(dropped.load(Ordering::Relaxed), 3);
+}
+
+#[test]
 fn a_flooder_of_another_node_leaves_space_for_others() {
     let (here, mut there) = (Node::new(1, 0, 1), Node::new(2, 1_000, 1));
-    let batch = |port: u16, texts: u16| {
-        let mut bytes = Vec::new();
-        let head = BatchHead {
-            node: 1,
-            room: here.registry.lobby().incarnation(),
-            stream: 0,
-            first: 0,
-            texts: 0,
-        };
-        crate::wire::cluster::begin_batch(&head, &mut bytes);
-        let from = DisplayName::Address(peer(port).socket_addr());
-        let text = crate::wire::cluster::NodeText { from, text: b"x" };
-        for _ in 0..texts {
-            assert!(crate::wire::cluster::push_node_text(&text, &mut bytes));
-        }
-        crate::wire::cluster::set_batch_len(texts, &mut bytes);
-        OutgoingBatch {
-            room: "lobby".parse().unwrap(),
-            bytes,
-            texts,
-            made: Instant::now(),
-        }
-    };
-    for _ in 0..MAX_INCOMING_PER_STEP - 1 {
-        there.receive(0, &batch(1, 1_000));
+    for _ in 0..7 {
+        there.receive(0, &batch(&here, 1, 1_000));
     }
-    there.receive(0, &batch(2, 1));
+    there.receive(0, &batch(&here, 2, 1));
     there.workers.step(0);
     let counts = there.workers.counts();
     assert!(counts.messages_shed > 1_000, "{counts:?}");

@@ -10,7 +10,7 @@ use super::super::super::nodes::MAX_SILENCE_MS;
 use super::super::super::shared::ClusterShared;
 use super::super::{MAX_NAMED_SERVERS, incarnation, version};
 use super::world::{World, advertised, id, peer};
-use crate::server::egress::inbox::MAX_INCOMING;
+use crate::server::egress::inbox::ITEM_BYTES;
 use crate::server::egress::outbox::OutgoingBatch;
 use crate::server::ops::supervise::lock;
 use crate::server::registry::Request;
@@ -236,7 +236,8 @@ fn a_direct_message_reaches_a_peer_of_another_node_by_name_and_by_address() {
             text: b"hi".as_slice().into(),
         },
     };
-    for _ in 0..MAX_INCOMING + 5 {
+    world.leave_space(2, 3 * (ITEM_BYTES + 2));
+    for _ in 0..3 + 5 {
         world.hand_over(2, Subject::Node(id(2)), message.encode());
     }
     let counters = &world.nodes[2].shared.counters;

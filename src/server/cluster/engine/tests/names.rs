@@ -4,7 +4,7 @@ use super::super::super::bus::Subject;
 use super::super::super::grants::deciding_node;
 use super::super::super::message::{Body, Message};
 use super::world::{Random, World, id, newcomer, peer};
-use crate::server::egress::inbox::{Incoming, MAX_INCOMING};
+use crate::server::egress::inbox::{ITEM_BYTES, Incoming};
 use crate::server::registry::{NameError, Registry, Renamed};
 use crate::wire::Name;
 use crate::wire::cluster::VERSION;
@@ -331,13 +331,14 @@ fn an_answer_to_the_process_before_answers_nothing() {
 fn all_who_lose_their_names_are_told_though_their_worker_has_no_space_for_that() {
     let mut world = World::new(3);
     world.start(0);
-    let count = 2 * MAX_INCOMING as u16 + 100;
+    let count = 600;
     for port in 1..=count {
         world.register(0, port);
         world.rename(0, port, &format!("name-{port}")).unwrap();
     }
     let mut named = 0;
     world.run_until(world.now_us + 500_000, |_, _, _| named += 1);
+    world.leave_space(0, 100 * ITEM_BYTES);
     for port in 1..=count {
         let message = claimed(&format!("name-{port}"), 5, u64::from(port) - 1);
         world.hand_over(0, Subject::Nodes, message);

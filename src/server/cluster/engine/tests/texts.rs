@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::super::super::bus::{Bus, Subject, shard};
 use super::super::Now;
 use super::world::{Seat, WORKERS, World, peer};
-use crate::server::egress::inbox::{Incoming, MAX_INCOMING};
+use crate::server::egress::inbox::{ITEM_BYTES, Incoming};
 use crate::server::ops::stats::WorkerId;
 use crate::server::registry::Room;
 use crate::wire::DisplayName;
@@ -267,14 +267,19 @@ fn a_node_with_many_rooms_takes_their_texts_by_shards_and_no_others() {
 #[test]
 fn texts_for_a_worker_without_space_are_counted() {
     let (mut world, room) = two_nodes();
-    let more = 10;
-    for _ in 0..MAX_INCOMING + more {
-        let batch = batch(&world, 0, &room, 0, 2);
+    let (fit, more) = (20, 10);
+    let batches = (0..fit + more).map(|_| batch(&world, 0, &room, 0, 2));
+    let batches: Vec<_> = batches.collect();
+    let bytes = batches[..fit].iter().map(|it| ITEM_BYTES + it.len()).sum();
+    world.leave_space(1, bytes);
+    for batch in batches {
         world.hand_over(1, subject(&room), batch);
     }
     assert_eq!(count(&world, |it| &it.texts_dropped), 2 * more as u64);
-    assert_eq!(count(&world, |it| &it.batches_in), MAX_INCOMING as u64);
-    assert_eq!(received(&mut world, 1).len(), 2 * MAX_INCOMING);
+    assert_eq!(count(&world, |it| &it.batches_in), fit as u64);
+    assert_eq!(received(&mut world, 1).len(), 2 * fit);
+    publish(&mut world, &room, 0, 2);
+    assert_eq!(received(&mut world, 50).len(), 2, "there is space again");
 }
 
 #[test]

@@ -4,13 +4,30 @@ use std::sync::Arc;
 
 use super::{WORKERS, World};
 use crate::net::PeerAddr;
-use crate::server::egress::inbox::Incoming;
+use crate::server::egress::inbox::{ITEM_BYTES, Incoming, MAX_INBOX_BYTES};
 use crate::server::ops::stats::WorkerId;
-use crate::server::registry::{NameError, Newcomer, Renamed, Room};
-use crate::wire::Protocol;
+use crate::server::registry::{NameError, Newcomer, Recipient, Renamed, Room};
 use crate::wire::v2::{SessionId, SessionOptions};
+use crate::wire::{DisplayName, Protocol};
 
 impl World {
+    /// Fills the inboxes of a node, which are empty, so that each has space for so many bytes.
+    pub(in super::super) fn leave_space(&self, node: usize, bytes: usize) {
+        for inbox in &self.nodes[node].shared.inboxes {
+            let address = peer(1);
+            let filler = Incoming::Private {
+                to: Recipient {
+                    address,
+                    protocol: Protocol::Text,
+                    session: None,
+                },
+                from: DisplayName::Address(address.socket_addr()),
+                text: vec![0; MAX_INBOX_BYTES - ITEM_BYTES - bytes].into(),
+            };
+            assert!(inbox.push(filler).is_ok_and(|is_first| is_first));
+        }
+    }
+
     /// Lets the time pass, and returns what is for peers: `node port: Reply`.
     pub(in super::super) fn replies(&mut self, ms: u64) -> Vec<String> {
         let mut replies = Vec::new();
