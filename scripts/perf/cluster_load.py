@@ -428,8 +428,8 @@ MAX_COST_RATIO = 1.03
 SATURATION_TEXTS_PER_S = 60_000
 """More than three workers on a core can deliver to 60 members each."""
 
-MIN_BUSY = 0.9
-"""Of a core. The rest is what the nodes sleep for, and what the system takes."""
+MIN_BUSY = 0.8
+"""Of a core. The kernel takes a part of it for interrupts, which count for no process."""
 
 MIN_TEXTS_PER_MESSAGE = 10
 
