@@ -369,4 +369,16 @@ mod tests {
         waits.dedup();
         assert!(waits.len() > 30, "{waits:?}");
     }
+
+    #[test]
+    fn a_connection_that_ends_at_once_is_followed_by_a_wait() {
+        let mut connector = Connector {
+            failures: 1,
+            ..Connector::new(Vec::new(), Security::default(), String::new())
+        };
+        connector.note_end(MAX_WAIT / 2);
+        assert!(connector.wait() >= MIN_WAIT / 2);
+        connector.note_end(MAX_WAIT);
+        assert_eq!(connector.wait(), Duration::ZERO);
+    }
 }
