@@ -310,8 +310,8 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// the outbox, where the old ones are dropped.
 const MAX_COMMANDS: usize = 32;
 
-/// Maximum number of messages of a subscription that wait: those of a tenth of a second, at 20,000 per second.
-/// They are as many if the other nodes send one text in each.
+/// Maximum number of messages of a subscription that wait: those of a tenth of a second at 20,000 texts per
+/// second, if each has one text.
 const MAX_MESSAGES_PER_SUBSCRIPTION: usize = 2_048;
 
 #[cfg(test)]
