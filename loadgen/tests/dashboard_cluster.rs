@@ -94,7 +94,7 @@ fn a_node_shows_the_others_and_its_bus() {
         ["Texts out", "0/s", "0 in 0 batches, 0 B"],
         ["Texts in", "0/s", "0 in 0 batches, 0 B"],
         ["Dropped", "0/s", "9 late"],
-        ["Missing", "0/s", "0 in all, 0 repeated"],
+        ["Missing", "0/s", "0 in all, 0 stale"],
     ]);
     assert_eq!(page.value(cards), expected);
     assert_eq!(page.value("window.isInjected === undefined"), true);
