@@ -265,7 +265,6 @@ def _batching_at_saturation(tools: Tools, seconds: int) -> list[str]:
     with cluster_nodes.running(tools, cores=near, bus_cores=far) as cluster:
         texts, batches, busy = _batches(tools, cluster, what, seconds, *flags, cores=far)
     if busy < MIN_BUSY:
-        # Then loadgen has not got more than this of its own core.
         return [f"the nodes were busy for {busy:.0%} of the time {what}, so this says nothing"]
     if texts < MIN_TEXTS_PER_MESSAGE * batches:
         return [f"{texts / batches:.1f} texts per message {what}, and at least 10 are wanted"]
@@ -342,8 +341,9 @@ def slow(tools: Tools, arguments: argparse.Namespace) -> list[str]:
         counted = change(before, cluster.metrics())
     counts, lost = result.counts(), causes(counted, 3, 1)
     ends = [0.0, *(end for _, end in stops)]
-    usual = [ms for end, (start, _) in zip(ends, stops, strict=False) for ms in p99s_ms(result, end, start)]
-    stopped = [ms for start, end in stops for ms in p99s_ms(result, start, end)]
+    own, between = "delivery-same-node", zip(ends, (start for start, _ in stops), strict=False)
+    usual = [ms for start, end in between for ms in result.p99s_ms(own, start, end)]
+    stopped = [ms for start, end in stops for ms in result.p99s_ms(own, start, end)]
     print(
         f"bus stopped {STOPS} times for {STOP_S:.0f} s at {SLOW_TEXTS_PER_S:,} texts/s: p99 of each second at the"
         f" own node {measuring.span(usual, '.1f')} ms before and between, {measuring.span(stopped, '.1f')} ms"
@@ -369,11 +369,6 @@ def slow(tools: Tools, arguments: argparse.Namespace) -> list[str]:
     if statistics.median(stopped) > max(MAX_SLOWER * statistics.median(usual), max(usual)):
         missed.append("deliveries at the own node were slower while the bus was stopped")
     return missed
-
-
-def p99s_ms(result: Result, start: float, end: float) -> list[float]:
-    """The 99th percentiles of the seconds between two times, of deliveries at the own node."""
-    return result.p99s_ms("delivery-same-node", start, end)
 
 
 def alone(log: str) -> list[float]:
