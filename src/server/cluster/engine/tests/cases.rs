@@ -141,17 +141,8 @@ fn of_two_nodes_with_one_name_the_older_stays_and_the_younger_waits() {
     let renamed = world.rename(2, 9, "ada");
     assert_eq!(renamed, Ok(crate::server::registry::Renamed::Unconfirmed));
     // What goes to the name of both is for the older one.
-    let message = Message {
-        version: VERSION,
-        from: id(1),
-        incarnation: world.nodes[1].shared.outbox.node(),
-        body: Body::Private {
-            from: "eve".parse().unwrap(),
-            to: "ada".parse().unwrap(),
-            text: b"hi".as_slice().into(),
-        },
-    };
-    world.hand_over(2, Subject::Node(id(0)), message.encode());
+    let message = private_message(&world, 1, "ada", b"hi");
+    world.hand_over(2, Subject::Node(id(0)), message);
     assert_eq!(world.replies(50), [""; 0]);
     for ms in [50, 10_000] {
         world.run_ms(ms);
@@ -195,6 +186,21 @@ fn nodes_of_other_versions_refuse_each_other_and_say_so() {
     assert_eq!(counters.malformed.load(Ordering::Relaxed), 7);
 }
 
+/// Returns a direct message of a peer of `node`, as its node sends it.
+fn private_message(world: &World, node: usize, to: &str, text: &[u8]) -> Vec<u8> {
+    let message = Message {
+        version: VERSION,
+        from: id(node as u8),
+        incarnation: world.nodes[node].shared.outbox.node(),
+        body: Body::Private {
+            from: "eve".parse().unwrap(),
+            to: to.parse().unwrap(),
+            text: text.into(),
+        },
+    };
+    message.encode()
+}
+
 #[test]
 fn a_direct_message_reaches_a_peer_of_another_node_by_name_and_by_address() {
     let mut world = nodes(3);
@@ -226,19 +232,10 @@ fn a_direct_message_reaches_a_peer_of_another_node_by_name_and_by_address() {
     world.nodes[0].registry.requests().unwrap().push(private);
     assert_eq!(world.replies(50), [""; 0]);
     // Those that have no space are counted.
-    let message = Message {
-        version: VERSION,
-        from: id(0),
-        incarnation: world.nodes[0].shared.outbox.node(),
-        body: Body::Private {
-            from,
-            to: "ada".parse().unwrap(),
-            text: b"hi".as_slice().into(),
-        },
-    };
+    let message = private_message(&world, 0, "ada", b"hi");
     world.leave_space(2, 3 * (ITEM_BYTES + 2));
     for _ in 0..3 + 5 {
-        world.hand_over(2, Subject::Node(id(2)), message.encode());
+        world.hand_over(2, Subject::Node(id(2)), message.clone());
     }
     let counters = &world.nodes[2].shared.counters;
     assert_eq!(counters.texts_dropped.load(Ordering::Relaxed), 5);
@@ -247,19 +244,9 @@ fn a_direct_message_reaches_a_peer_of_another_node_by_name_and_by_address() {
 #[test]
 fn a_direct_message_that_no_peer_can_send_is_dropped() {
     let mut world = nodes(2);
-    let incarnation = world.nodes[0].shared.outbox.node();
     for (len, replies) in [(MAX_PAYLOAD_BYTES, 1), (MAX_PAYLOAD_BYTES + 1, 0)] {
-        let message = Message {
-            version: VERSION,
-            from: id(0),
-            incarnation,
-            body: Body::Private {
-                from: "ada".parse().unwrap(),
-                to: "192.0.2.1:2".parse().unwrap(),
-                text: vec![b'x'; len].into(),
-            },
-        };
-        world.hand_over(1, Subject::Node(id(1)), message.encode());
+        let message = private_message(&world, 0, "192.0.2.1:2", &vec![b'x'; len]);
+        world.hand_over(1, Subject::Node(id(1)), message);
         assert_eq!(world.replies(10).len(), replies, "{len}");
     }
     let counters = &world.nodes[1].shared.counters;
