@@ -35,9 +35,16 @@ pub struct Node {
     requested_ms: Option<u64>,
     /// The parts of a list that have come.
     list: Vec<Change>,
-    /// Number of the next part, and that of the next change after the list.
-    part: (u32, u64),
+    next_part: ListPart,
     round_trip_us: Option<u64>,
+}
+
+/// A part of a list.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct ListPart {
+    index: u32,
+    /// Number of the next change after the list, which tells it from others.
+    list: u64,
 }
 
 /// The effect of a message, or of the time.
@@ -119,7 +126,11 @@ impl Nodes {
                 is_last,
                 changes,
             } => {
-                if let Some(members) = node.take_list((*part, *number), *is_last, changes) {
+                let part = ListPart {
+                    index: *part,
+                    list: *number,
+                };
+                if let Some(members) = node.take_list(part, *is_last, changes) {
                     node.replace(*number, &members, remote, &mut changed);
                 }
             }
@@ -190,7 +201,7 @@ impl Node {
             is_stale: false,
             requested_ms: None,
             list: Vec::new(),
-            part: (0, 0),
+            next_part: ListPart::default(),
             round_trip_us: None,
         }
     }
@@ -255,26 +266,26 @@ impl Node {
     /// Takes a part of a list. Returns the members if it is the last one.
     fn take_list(
         &mut self,
-        part: (u32, u64),
+        part: ListPart,
         is_last: bool,
         changes: &[Change],
     ) -> Option<NodeMembers> {
-        if part.0 == 0 {
+        if part.index == 0 {
             self.list.clear();
-            self.part = part;
+            self.next_part = part;
         }
         // It may be the answer to another node's request, or the rest of another list.
-        if !self.is_stale || part != self.part {
+        if !self.is_stale || part != self.next_part {
             self.list = Vec::new();
-            self.part = (0, 0);
+            self.next_part = ListPart::default();
             return None;
         }
-        self.part.0 += 1;
+        self.next_part.index += 1;
         self.list.extend_from_slice(changes);
         if !is_last {
             return None;
         }
-        self.part = (0, 0);
+        self.next_part = ListPart::default();
         let mut members = NodeMembers::default();
         let list = mem::take(&mut self.list);
         let applied = list.iter().try_for_each(|change| members.apply(change));
